@@ -1,0 +1,115 @@
+//! Strings whose characters stay in the core's memory.
+//!
+//! V8 copies what it makes a string from, and copies it again at its first two collections of young objects. An
+//! external string is a small object that points to the characters. The functions that make one are part of Node-API
+//! version 10; Node has exported them since 18.18, so they are looked up and strings are copied where there are none.
+
+use super::js::Value;
+use napi::sys;
+use once_cell::sync::Lazy;
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Shorter texts are copied: a small object with a finaliser costs more than they do.
+const SHORTEST: usize = 4 * 1024;
+
+type Create<Unit> = unsafe extern "C" fn(
+    sys::napi_env,
+    *const Unit,
+    isize,
+    sys::napi_finalize,
+    *mut c_void,
+    *mut Value,
+    *mut bool,
+) -> sys::napi_status;
+
+struct Functions {
+    latin1: Create<u8>,
+    utf16: Create<u16>,
+}
+
+#[cfg(unix)]
+static FUNCTIONS: Lazy<Option<Functions>> = Lazy::new(|| {
+    // SAFETY: look-ups by name among what the process has loaded; the types are those of Node's documentation.
+    unsafe {
+        let latin1 = libc::dlsym(libc::RTLD_DEFAULT, c"node_api_create_external_string_latin1".as_ptr());
+        let utf16 = libc::dlsym(libc::RTLD_DEFAULT, c"node_api_create_external_string_utf16".as_ptr());
+        if latin1.is_null() || utf16.is_null() {
+            return None;
+        }
+        Some(Functions {
+            latin1: std::mem::transmute::<*mut c_void, Create<u8>>(latin1),
+            utf16: std::mem::transmute::<*mut c_void, Create<u16>>(utf16),
+        })
+    }
+});
+
+#[cfg(not(unix))]
+static FUNCTIONS: Lazy<Option<Functions>> = Lazy::new(|| None);
+
+/// Set where the runtime is Node: others have the functions' names with rules of their own for the finaliser.
+static IN_NODE: AtomicBool = AtomicBool::new(false);
+
+/// Says whether the runtime is Node.
+pub(super) fn allow(in_node: bool) {
+    IN_NODE.store(in_node, Ordering::Relaxed);
+}
+
+fn usable(units: usize) -> Option<&'static Functions> {
+    let worth_it = (SHORTEST..=crate::batch::MAX_STRING).contains(&units);
+    if worth_it && IN_NODE.load(Ordering::Relaxed) { FUNCTIONS.as_ref() } else { None }
+}
+
+/// A string of bytes that are characters; the text back where it is to be copied.
+///
+/// # Safety
+/// `env` is the environment of the calling thread, inside an open handle scope.
+pub(super) unsafe fn latin1(env: sys::napi_env, text: Vec<u8>) -> Result<Value, Vec<u8>> {
+    match usable(text.len()) {
+        // SAFETY: the caller's promise.
+        Some(functions) => unsafe { create(env, text, functions.latin1) },
+        None => Err(text),
+    }
+}
+
+/// A string of UTF-16 units; the text back where it is to be copied.
+///
+/// # Safety
+/// As for [`latin1`].
+pub(super) unsafe fn utf16(env: sys::napi_env, text: Vec<u16>) -> Result<Value, Vec<u16>> {
+    match usable(text.len()) {
+        // SAFETY: the caller's promise.
+        Some(functions) => unsafe { create(env, text, functions.utf16) },
+        None => Err(text),
+    }
+}
+
+/// # Safety
+/// As for [`latin1`]; `function` makes strings of such units.
+unsafe fn create<Unit: Clone>(
+    env: sys::napi_env,
+    text: Vec<Unit>,
+    function: Create<Unit>,
+) -> Result<Value, Vec<Unit>> {
+    let length = text.len() as isize;
+    let start = text.as_ptr();
+    let owner = Box::into_raw(Box::new(text));
+    let (mut value, mut copied) = (ptr::null_mut(), false);
+    // SAFETY: the characters live and stay unchanged until `free` gets their owner, which V8 calls when the string is
+    // gone, or at once where it copied.
+    let status =
+        unsafe { function(env, start, length, Some(free::<Unit>), owner.cast(), &mut value, &mut copied) };
+    if status == sys::Status::napi_ok {
+        return Ok(value);
+    }
+    // Whether `free` may still be called is nowhere written: the owner is left to it.
+    // SAFETY: it was not called yet, as no string was made.
+    Err(unsafe { (*owner).clone() })
+}
+
+/// On the thread of the string's isolate, perhaps while its memory is collected or after its environment has gone.
+unsafe extern "C" fn free<Unit>(_env: sys::napi_env, _start: *mut c_void, owner: *mut c_void) {
+    // SAFETY: the pointer that `create` made, given back once.
+    drop(unsafe { Box::from_raw(owner.cast::<Vec<Unit>>()) });
+}

@@ -1,0 +1,156 @@
+'use strict'
+
+// Slabs of values, cut into items.
+
+// Taken from the module: fake timers of a test replace the global one.
+const { setImmediate: nextTurn } = require('node:timers')
+
+/** Milliseconds of unpacking after which the event loop gets its turn. */
+const BUDGET_MS = 4
+
+/**
+ * Values as the addon gives them: `entries[i]` of `lengths` belong to `slabs[i]`; -1 is an item that is not there.
+ * @typedef {[id: number, kind: number, offset: number, slabs: (string | Buffer)[], entries: Int32Array, lengths: Int32Array, hits: number, failures: Row[]]} Part
+ * @typedef {import('./errors.js').Row} Row
+ * @typedef {'string' | 'json' | 'buffer'} Form
+ * @typedef {{ results: any[], hits: number, failures: Row[] }} Found
+ * @typedef {{ results: any[], from: number }} Place in a list that has room for the items
+ */
+
+/** Waits for the parts of one answer and unpacks them as they come. */
+class Assembly {
+  hits = 0
+  /** @type {Row[]} */
+  failures = []
+  /** @type {Part[]} */
+  #parts = []
+  #complete = false
+  #waiting = false
+
+  /**
+   * @param {Form} form
+   * @param {(outcome: any) => void} resolve gets a `Found`, or what the operation came to instead
+   * @param {((scanned: number, done: number) => void) | undefined} [onProgress]
+   * @param {Place} [into] where the items go; else into an array of their own
+   */
+  constructor(form, resolve, onProgress, into) {
+    this.form = form
+    this.resolve = resolve
+    this.onProgress = onProgress
+    /** @type {any[]} */
+    this.results = into?.results ?? []
+    this.from = into?.from ?? 0
+  }
+
+  /**
+   * @param {Part} part
+   * @param {boolean} last
+   */
+  add(part, last) {
+    this.#parts.push(part)
+    this.#complete ||= last
+    if (!this.#waiting) this.#work()
+  }
+
+  #work() {
+    this.#waiting = false
+    const end = performance.now() + BUDGET_MS
+    for (let part = this.#parts.shift(); part !== undefined; part = this.#parts.shift()) {
+      this.#place(part)
+      if (this.#parts.length > 0 && performance.now() > end) {
+        this.#waiting = true
+        nextTurn(() => this.#work())
+        return
+      }
+    }
+    if (this.#complete) this.resolve(this)
+  }
+
+  /** @param {Part} part */
+  #place([, , offset, slabs, entries, lengths, hits, failures]) {
+    unpack(this.results, this.from + offset, slabs, entries, lengths, this.form)
+    this.hits += hits
+    for (const row of failures) {
+      row[0] = offset + /** @type {number} */ (row[0])
+      this.failures.push(row)
+    }
+  }
+}
+
+/**
+ * Writes the items into `results`, from `place` on.
+ * @param {any[]} results
+ * @param {number} place
+ * @param {readonly (string | Buffer)[]} slabs
+ * @param {Int32Array} entries
+ * @param {Int32Array} lengths
+ * @param {Form} form
+ */
+function unpack(results, place, slabs, entries, lengths, form) {
+  let at = 0
+  for (let index = 0; index < slabs.length; index++) {
+    const slab = slabs[index]
+    const end = at + entries[index]
+    if (typeof slab !== 'string') cutBytes(results, place, lengths, at, end, slab)
+    else if (form === 'json') copyInto(results, place, JSON.parse(slab))
+    else cutText(results, place, lengths, at, end, slab, 0)
+    place += end - at
+    at = end
+  }
+}
+
+/**
+ * @param {any[]} results
+ * @param {number} place
+ * @param {readonly any[]} items
+ */
+function copyInto(results, place, items) {
+  for (let index = 0; index < items.length; index++) results[place + index] = items[index]
+}
+
+/**
+ * Writes one item for each length, cut from `start` on; gives back where they end.
+ * @param {(string | null)[]} results
+ * @param {number} place
+ * @param {Int32Array} lengths -1 for what is not there
+ * @param {number} at
+ * @param {number} end
+ * @param {string} text
+ * @param {number} start
+ */
+function cutText(results, place, lengths, at, end, text, start) {
+  for (; at < end; at++) {
+    const length = lengths[at]
+    results[place++] = length < 0 ? null : text.substring(start, (start += length))
+  }
+  return start
+}
+
+/**
+ * @param {(Buffer | null)[]} results
+ * @param {number} place
+ * @param {Int32Array} lengths
+ * @param {number} at
+ * @param {number} end
+ * @param {Buffer} slab
+ */
+function cutBytes(results, place, lengths, at, end, slab) {
+  let start = 0
+  for (; at < end; at++) {
+    const length = lengths[at]
+    results[place++] = length < 0 ? null : slab.subarray(start, (start += length))
+  }
+}
+
+/**
+ * `push(...more)` has a limit of arguments.
+ * @param {any[]} list
+ * @param {readonly any[]} more
+ */
+function append(list, more) {
+  for (let index = 0; index < more.length; index++) list.push(more[index])
+}
+
+exports.Assembly = Assembly
+exports.append = append
+exports.cutText = cutText

@@ -1,0 +1,6 @@
+import { Cluster, Redis } from 'ioredis'
+import { openFamily, openFamilyCluster } from './ioredis-family.mjs'
+
+export const packageName = 'ioredis'
+export const open = (url) => openFamily(Redis, url, { auto: false })
+export const openCluster = (seeds) => openFamilyCluster(Cluster, seeds, { auto: false })

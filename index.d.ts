@@ -336,7 +336,10 @@ export interface PatternDeleteOptions extends DeleteOptions {
 
 /** What became of the keys of a `deleteByPattern`. */
 export interface PatternDeleteReport {
-  /** Keys that the scan found. SCAN may name a key twice while the server's table grows or shrinks. */
+  /**
+   * Keys that the scan found: what is deleted, once; what stays (in a dry run, or by a filter) perhaps twice, as SCAN may name it
+   * again while the server's table shrinks.
+   */
   scanned: number
   /** Of those, keys that passed `idleSeconds` and `minBytes`. */
   matched: number

@@ -92,9 +92,13 @@ class Pass {
   }
 
   async run() {
+    /** Keys of the page before: the page after it was asked for before they were deleted, and SCAN may name some again. */
+    let before = new Set()
     for (let ahead = this.#scan(); ; ) {
-      const { keys, isLast } = await ahead
+      const { keys: named, isLast } = await ahead
       this.client.assertSearchable()
+      const keys = named.filter((key) => !before.has(key))
+      before = new Set(named)
       // The server looks for the next keys while it deletes these.
       if (!isLast) ahead = this.#scan()
       for (let from = 0; from < keys.length; from += this.group) {

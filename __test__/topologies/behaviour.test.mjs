@@ -55,9 +55,10 @@ for (const rig of rigs) {
     t.is(new Set(keys).size, 10_000)
     const seen = []
     for await (const part of client.scanIterator('c1*')) seen.push(...part)
-    t.deepEqual(seen.sort(), codes(10_000).filter((key) => key.startsWith('c1')).sort())
+    // SCAN may name a key twice while the server's table grows or shrinks; only `scanAll` promises each once.
+    t.deepEqual([...new Set(seen)].sort(), codes(10_000).filter((key) => key.startsWith('c1')).sort())
     t.is(await client.batchDelete([...keys.slice(0, 9000), 'never'], 700), 9000)
-    t.like(await client.deleteByPattern('c*'), { matched: 1000, deleted: 1000, failed: 0 })
+    t.like(await client.deleteByPattern('c*'), { scanned: 1000, matched: 1000, deleted: 1000, failed: 0 })
     t.deepEqual(await client.scanAll('*'), [])
   })
 

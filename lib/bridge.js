@@ -49,8 +49,11 @@ class Aborted {
  */
 
 const table = new Int32Array(TABLE_WORDS)
-/** @type {Map<number, Pending>} */
-const pending = new Map()
+/** By number; all but the newest. @type {Map<number, Pending>} */
+const older = new Map()
+/** The operation that was begun last, for as long as it is under way: where they follow each other no map is touched. @type {Pending | undefined} */
+let newest
+let newestId = 0
 /** @typedef {{ from: string, to: string, reason?: string, at: number }} StateChange */
 /** @type {Map<number, (change: StateChange) => void>} */
 const watchers = new Map()
@@ -101,11 +104,32 @@ function settle(words, text = '', extras) {
   }
 }
 
+/**
+ * @param {number} id
+ * @param {Pending} waiting
+ */
+function put(id, waiting) {
+  if (newest !== undefined) older.set(newestId, newest)
+  newest = waiting
+  newestId = id
+}
+
 /** @param {number} id */
-function take(id) {
-  // The addon's numbers are unsigned; the table's words are not.
-  const waiting = pending.get(id >>> 0)
-  pending.delete(id >>> 0)
+function find(id) {
+  return id === newestId ? newest : older.get(id)
+}
+
+/** @param {number} id */
+function forget(id) {
+  if (id === newestId) newest = undefined
+  else older.delete(id)
+}
+
+/** @param {number} signed the addon's numbers are unsigned; the table's words are not */
+function take(signed) {
+  const id = signed >>> 0
+  const waiting = find(id)
+  forget(id)
   return waiting
 }
 
@@ -116,11 +140,11 @@ function take(id) {
  * @param {number} done
  */
 function tell(id, scanned, done) {
-  const waiting = pending.get(id)
+  const waiting = find(id)
   try {
     waiting?.onProgress?.(scanned, done)
   } catch (error) {
-    pending.delete(id)
+    forget(id)
     waiting?.resolve(new Broken(error))
   }
 }
@@ -176,7 +200,7 @@ function settleRecord(record) {
   }
   if (record[1] === kind.PART) {
     record[7] = eachFailure(record[7])
-    addTo(pending.get(id), record, false)
+    addTo(find(id), record, false)
     return
   }
   const waiting = take(id)
@@ -215,7 +239,7 @@ function begin(begin, waiting) {
     waiting.resolve(new Failure(PANIC))
     return
   }
-  pending.set(id, waiting)
+  put(id, waiting)
 }
 
 /**
@@ -267,7 +291,7 @@ function startAbortable(session, signal, send, onProgress, form, into) {
   return new Promise((resolve) => {
     const letGo = onAbort(signal, () => {
       letGo()
-      pending.delete(id)
+      forget(id)
       session.cancel(id)
       session.forget(id)
       resolve(new Aborted(signal.reason))
@@ -278,7 +302,7 @@ function startAbortable(session, signal, send, onProgress, form, into) {
       session.forget(id)
       resolve(outcome)
     }
-    pending.set(id, waitingFor(settled, onProgress, form, into))
+    put(id, waitingFor(settled, onProgress, form, into))
   })
 }
 
@@ -331,7 +355,7 @@ function watch(session, listener) {
 
 /** Operations of all clients that have not settled. */
 function underWay() {
-  return pending.size
+  return older.size + (newest === undefined ? 0 : 1)
 }
 
 /**

@@ -188,8 +188,8 @@ class Coalescer {
     this.session = session
     /** The batch that was added to last. @type {Batch | undefined} */
     this.current = undefined
-    /** Every open batch by prefix. @type {Map<string, Batch>} */
-    this.batches = new Map()
+    /** The other open ones by prefix: a map only where there are any. @type {Map<string, Batch> | undefined} */
+    this.others = undefined
     this.turns = 0
     /** Calls that joined in this turn. */
     this.joined = 0
@@ -203,7 +203,7 @@ class Coalescer {
    */
   lookup(prefix, codes) {
     let batch = this.current
-    if (batch === undefined || batch.prefix !== prefix || batch.isFull()) batch = this.#open(prefix)
+    if (batch === undefined || batch.prefix !== prefix || batch.isFull()) batch = this.current = this.#open(prefix)
     /** @type {Promise<Result>} */
     const promise = new Promise(executor)
     batch.join(codes, lastResolve)
@@ -213,18 +213,23 @@ class Coalescer {
 
   /** @param {string} prefix */
   #open(prefix) {
-    if (this.batches.size === 0) {
+    const { current } = this
+    if (current === undefined) {
       this.turns = 0
       done.then(this.turn)
+    } else if (current.prefix === prefix) {
+      current.trySend()
+    } else {
+      this.others ??= new Map()
+      this.others.set(current.prefix, current)
+      const known = this.others.get(prefix)
+      if (known !== undefined) {
+        this.others.delete(prefix)
+        if (!known.isFull()) return known
+        known.trySend()
+      }
     }
-    let batch = this.batches.get(prefix)
-    if (batch === undefined || batch.isFull()) {
-      batch?.trySend()
-      batch = new Batch(this.session, prefix)
-      this.batches.set(prefix, batch)
-    }
-    this.current = batch
-    return batch
+    return new Batch(this.session, prefix)
   }
 
   /** Callers that were answered together ask again within a few microtasks of each other: who comes late still joins. */
@@ -240,11 +245,12 @@ class Coalescer {
 
   /** Sends what waits. */
   flush() {
-    const batches = [...this.batches.values()]
-    this.batches.clear()
+    const { current, others } = this
     this.current = undefined
+    this.others = undefined
     this.joined = 0
-    for (const batch of batches) batch.trySend()
+    if (others !== undefined) for (const batch of others.values()) batch.trySend()
+    current?.trySend()
   }
 }
 

@@ -12,12 +12,9 @@ const { ConnectionError, fromThrown } = require('./errors.js')
 const { StateEvents } = require('./events.js')
 const { bulkLookup } = require('./lookup.js')
 const { Session } = require('./native.js')
-const { pipelineSet } = require('./set.js')
-const { scanAll } = require('./scan.js')
-const { batchDelete } = require('./delete.js')
 
-// What stands on the operations is loaded by the method that needs it: most programs use a part, and loading the package
-// is part of every start.
+// What is beyond a look-up is loaded by the method that needs it: most programs use a part, and loading the package is part
+// of every start.
 
 /** @typedef {InstanceType<typeof Session>} NativeSession */
 /** A turn to send, by the number of the wait for it. @typedef {{ id: number }} Admission */
@@ -257,6 +254,7 @@ class Client {
    * @param {unknown} [options]
    */
   pipelineSet(entries, options) {
+    const { pipelineSet } = require('./set.js')
     if (!isWatched()) return pipelineSet(this, entries, options)
     return watched(this, 'pipelineSet', 'SET', entries, () => pipelineSet(this, entries, options))
   }
@@ -266,6 +264,7 @@ class Client {
    * @param {unknown} [countOrOptions]
    */
   scanAll(pattern, countOrOptions) {
+    const { scanAll } = require('./scan.js')
     if (!isWatched()) return scanAll(this, pattern, countOrOptions)
     return watched(this, 'scanAll', 'SCAN', undefined, () => scanAll(this, pattern, countOrOptions))
   }
@@ -275,6 +274,7 @@ class Client {
    * @param {unknown} [batchSizeOrOptions]
    */
   batchDelete(keys, batchSizeOrOptions) {
+    const { batchDelete } = require('./delete.js')
     if (!isWatched()) return batchDelete(this, keys, batchSizeOrOptions)
     return watched(this, 'batchDelete', 'UNLINK', keys, () => batchDelete(this, keys, batchSizeOrOptions))
   }

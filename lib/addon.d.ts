@@ -101,3 +101,5 @@ export declare class Session {
   /** What the values were before they were compressed; null for bytes that are damaged. */
   static decompress(values: Array<Uint8Array>): Promise<Array<Buffer | null>>
 }
+/** A JSON text of the shape with this number: each scalar is 0, each list has one element. */
+export declare function describeShape(number: number): string | null

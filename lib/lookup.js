@@ -5,7 +5,6 @@
 const { settled } = require('./bridge.js')
 const check = require('./check.js')
 const { itemFromRow } = require('./errors.js')
-const { budget, inGroups, ranges } = require('./groups.js')
 const { SMALL } = require('./coalesce.js')
 const { pack, sendPacked } = require('./pack.js')
 const { append } = require('./values.js')
@@ -16,7 +15,7 @@ const { append } = require('./values.js')
  */
 const GROUP = 10_000
 
-const flags = { json: 1, buffer: 2, script: 4, partial: 8 }
+const flags = { json: 1, buffer: 2, script: 4, partial: 8, objects: 16 }
 
 /** @typedef {import('./client.js').Client} Client */
 /** @typedef {{ results: any[], cacheHits: number, cacheMisses: number, errors: any[] }} Result */
@@ -32,7 +31,7 @@ function readOptions(given) {
   const partial = check.flag('options.partial', options.partial)
   return {
     as,
-    flags: (as === 'string' ? 0 : flags[as]) | (strategy === 'script' ? flags.script : 0) | (partial ? flags.partial : 0),
+    flags: (as === 'string' ? 0 : flags[as]) | (as === 'json' && require('./shapes.js').canMake ? flags.objects : 0) | (strategy === 'script' ? flags.script : 0) | (partial ? flags.partial : 0),
     batchSize: check.positive('options.batchSize', options.batchSize),
     ...check.callOptions(options),
   }
@@ -79,6 +78,7 @@ async function lookupAll(client, prefix, codes, options) {
     return client.inTurn(0, 1, options.signal, options.timeoutMs, (timeoutMs, admission) => lookupGroup(client, prefix, codes, 0, codes.length, options, timeoutMs, all.results, admission))
   }
 
+  const { budget, inGroups, ranges } = require('./groups.js')
   check.wellFormed('codes', codes)
   const left = budget(options.timeoutMs)
   /** Why the last code of a group has no answer. @type {ItemError | undefined} */

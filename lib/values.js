@@ -10,7 +10,8 @@ const BUDGET_MS = 4
 
 /**
  * Values as the addon gives them: `entries[i]` of `lengths` belong to `slabs[i]`; -1 is an item that is not there.
- * @typedef {[id: number, kind: number, offset: number, slabs: (string | Buffer)[], entries: Int32Array, lengths: Int32Array, hits: number, failures: Row[]]} Part
+ * JSON has no lengths; it may have parts of objects, which `runs` put together (`shapes.js`), else each slab is an array.
+ * @typedef {[id: number, kind: number, offset: number, slabs: (string | Buffer)[], entries: Int32Array, lengths: Int32Array, hits: number, failures: Row[], runs?: Int32Array, words?: Int32Array, numbers?: Float64Array]} Part
  * @typedef {import('./errors.js').Row} Row
  * @typedef {'string' | 'json' | 'buffer'} Form
  * @typedef {{ results: any[], hits: number, failures: Row[] }} Found
@@ -67,8 +68,9 @@ class Assembly {
   }
 
   /** @param {Part} part */
-  #place([, , offset, slabs, entries, lengths, hits, failures]) {
-    unpack(this.results, this.from + offset, slabs, entries, lengths, this.form)
+  #place([, , offset, slabs, entries, lengths, hits, failures, runs, words, numbers]) {
+    if (runs === undefined) unpack(this.results, this.from + offset, slabs, entries, lengths, this.form)
+    else require('./shapes.js').makeObjects(this.results, this.from + offset, slabs, entries, runs, words, numbers)
     this.hits += hits
     for (const row of failures) {
       row[0] = offset + /** @type {number} */ (row[0])
@@ -153,4 +155,5 @@ function append(list, more) {
 
 exports.Assembly = Assembly
 exports.append = append
+exports.copyInto = copyInto
 exports.cutText = cutText

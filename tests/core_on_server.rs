@@ -56,7 +56,7 @@ async fn work(session: &Session) {
         assert_eq!((outcome.written, outcome.failures.len()), (KEYS, 0));
     }
     for strategy in [LookupStrategy::Mget, LookupStrategy::Script] {
-        for form in [Form::String, Form::Json, Form::Buffer] {
+        for form in [Form::String, Form::Json, Form::Objects, Form::Buffer] {
             let options =
                 LookupOptions { form, strategy, batch_size: Some(700), partial: false, total: KEYS };
             let mut hits = 0;

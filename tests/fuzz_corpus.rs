@@ -19,6 +19,8 @@ mod glob;
 mod pack;
 #[path = "../fuzz/bodies/reader.rs"]
 mod reader;
+#[path = "../fuzz/bodies/shape.rs"]
+mod shape;
 #[path = "../fuzz/bodies/url.rs"]
 mod url;
 
@@ -56,6 +58,11 @@ fn glob_corpus() {
 #[test]
 fn config_corpus() {
     replay("config", config::run);
+}
+
+#[test]
+fn shape_corpus() {
+    replay("shape", shape::run);
 }
 
 #[test]

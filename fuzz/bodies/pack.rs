@@ -17,7 +17,7 @@ pub(crate) fn run(data: &[u8]) {
     let items = items(rest);
     packed(&items);
     planned(&items, usize::from(*settings));
-    for form in [Form::String, Form::Json, Form::Buffer] {
+    for form in [Form::String, Form::Json, Form::Objects, Form::Buffer] {
         crossed(&items, form);
     }
     // Whatever it is: no panic, and an array of that many only if it is one.
@@ -106,7 +106,9 @@ fn crossed(items: &[Option<Cow<'_, [u8]>>], form: Form) {
     let hits = decoded.lengths.iter().filter(|length| **length >= 0).count();
     assert_eq!(decoded.hits as usize, hits);
     match form {
-        Form::Json => json(&decoded, items),
+        // Nothing is taken apart here: no shape comes often.
+        Form::Objects if decoded.objects.any() => {}
+        Form::Json | Form::Objects => json(&decoded, items),
         _ => cut(&decoded, items, form),
     }
 }

@@ -1,6 +1,7 @@
 //! Values in the form in which JavaScript takes them fastest.
 
 use super::json::validate;
+use super::objects::{NOT_JSON, Objects};
 use super::values::{FAILED, NULL, Slab};
 use super::{ItemFailure, slab_pool};
 use crate::error::{Error, Kind};
@@ -21,6 +22,8 @@ pub enum Form {
     String,
     /// Values of `JSON.parse`.
     Json,
+    /// The same, objects of known shapes as their parts ([`super::shape`]).
+    Objects,
     /// Bytes as they are stored.
     Buffer,
 }
@@ -49,8 +52,10 @@ pub struct Decoded {
     pub hits: u32,
     /// Items that failed.
     pub failures: Vec<ItemFailure>,
-    /// Whether each slab is a JSON array of its entries instead of their texts back to back.
+    /// Whether the slabs are JSON, and not their texts back to back.
     pub json: bool,
+    /// How entries are to be made from the slabs of JSON, where some are in parts; else each slab is an array.
+    pub objects: Objects,
     /// Whether JavaScript is to use the texts where they stand; else it copies them, and their memory is used again.
     pub in_place: bool,
 }
@@ -62,7 +67,7 @@ impl Decoded {
             Text::Latin1(bytes) | Text::Bytes(bytes) => bytes.len(),
             Text::Utf16(units) => units.len() * 2,
         });
-        sizes.sum()
+        sizes.sum::<usize>() + self.objects.byte_len()
     }
 
     /// Decides whether JavaScript is to use the texts where they stand: these are of an answer with `items` items in all.
@@ -78,6 +83,7 @@ impl Decoded {
         self.lengths.append(&mut other.lengths);
         self.hits += other.hits;
         self.in_place |= other.in_place;
+        self.objects.append(&mut other.objects);
         self.failures.extend(other.failures.into_iter().map(|mut failure| {
             failure.index += offset;
             failure
@@ -186,7 +192,7 @@ impl Decoded {
                 } else if validate(value) {
                     None
                 } else {
-                    Some(Error::new(Kind::InvalidJson, "the stored value is not valid JSON"))
+                    Some(Error::new(Kind::InvalidJson, NOT_JSON))
                 }
             });
             match (value, refusal) {
@@ -204,6 +210,7 @@ impl Decoded {
         }
         array.push(b']');
         self.slabs.push((text_of(array), slab.entries));
+        self.objects.push_array(slab.entries);
     }
 }
 

@@ -3,14 +3,17 @@
 mod decoded;
 mod json;
 mod keys;
+mod objects;
 mod packed;
 mod plan;
+pub mod shape;
 pub(crate) mod slab_pool;
 mod values;
 
 pub use decoded::{Decoded, Form, MAX_STRING, Text, text_of};
 pub use json::{split_array, validate};
 pub use keys::{Entries, Expiry, Keys};
+pub use objects::Objects;
 pub use packed::{Packed, SEPARATOR};
 pub use plan::{ChunkLimits, chunks};
 pub use values::{Place, Slab, Values};

@@ -12,6 +12,19 @@ pub(super) const NULL: u32 = u32::MAX;
 /// Length of an item that failed.
 pub(super) const FAILED: u32 = u32::MAX - 1;
 
+/// The values of a slab; `None` for an entry that is missing or failed.
+pub(super) fn cut<'a>(bytes: &'a [u8], lengths: &'a [u32]) -> impl Iterator<Item = Option<&'a [u8]>> {
+    let mut at = 0;
+    lengths.iter().map(move |&length| {
+        if length >= FAILED {
+            return None;
+        }
+        let start = at;
+        at += length as usize;
+        bytes.get(start..at)
+    })
+}
+
 /// Some values' bytes, back to back.
 #[derive(Debug, Default)]
 pub struct Slab {
@@ -203,7 +216,7 @@ impl Values {
         let mut decoded = Decoded {
             lengths: Vec::with_capacity(self.lengths.len()),
             failures: self.failures,
-            json: form == Form::Json,
+            json: matches!(form, Form::Json | Form::Objects),
             ..Decoded::default()
         };
         let mut rest = self.lengths.as_slice();
@@ -213,6 +226,7 @@ impl Values {
             match form {
                 Form::String => decoded.push_text(slab, lengths),
                 Form::Json => decoded.push_json(&slab, lengths),
+                Form::Objects => decoded.push_objects(&slab, lengths),
                 Form::Buffer => decoded.push_bytes(slab, lengths),
             }
         }

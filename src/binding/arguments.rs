@@ -15,6 +15,8 @@ pub(super) mod lookup_flags {
     pub(crate) const BUFFER: u32 = 2;
     pub(crate) const SCRIPT: u32 = 4;
     pub(crate) const PARTIAL: u32 = 8;
+    /// With `JSON`: objects may come in parts.
+    pub(crate) const OBJECTS: u32 = 16;
 }
 
 /// A text that crossed as a string or as an array of its pieces; `None` where it is neither.

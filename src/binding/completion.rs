@@ -1,7 +1,7 @@
 //! What has settled, in the form in which JavaScript gets it.
 
 use super::js::{Js, Value};
-use crate::batch::{Decoded, ItemFailure, Text, slab_pool};
+use crate::batch::{Decoded, ItemFailure, Objects, Text, slab_pool};
 use crate::error::{Applied, Class, Error, Kind, Result as CoreResult};
 use crate::ops::{DeleteOutcome, Part, Progress, SetOutcome};
 use crate::panic::{caught, hook};
@@ -287,7 +287,7 @@ fn copied(slab: Vec<u8>, copy: impl FnOnce(&[u8]) -> Result<Value>) -> Result<Va
     value
 }
 
-/// `[id, kind, offset, slabs, entries, lengths, hits, failures]`.
+/// `[id, kind, offset, slabs, entries, lengths, hits, failures]`, and where JSON is in parts `runs, words, numbers`.
 fn values(js: Js, id: Value, kind: i32, offset: usize, decoded: Decoded) -> Result<Value> {
     let mut slabs = Vec::with_capacity(decoded.slabs.len());
     let mut entries = Vec::with_capacity(decoded.slabs.len());
@@ -301,16 +301,23 @@ fn values(js: Js, id: Value, kind: i32, offset: usize, decoded: Decoded) -> Resu
         });
         entries.push(count as i32);
     }
-    js.array(&[
+    // Of JSON JavaScript needs none.
+    let lengths = if decoded.json { &[][..] } else { &decoded.lengths };
+    let mut record = vec![
         id,
         js.number(f64::from(kind))?,
         js.number(offset as f64)?,
         js.array(&slabs)?,
         js.int32_array(&entries)?,
-        js.int32_array(&decoded.lengths)?,
+        js.int32_array(lengths)?,
         js.number(f64::from(decoded.hits))?,
         failures(js, &decoded.failures)?,
-    ])
+    ];
+    if decoded.objects.any() {
+        let Objects { runs, words, numbers } = &decoded.objects;
+        record.extend([js.int32_array(runs)?, js.int32_array(words)?, js.float64_array(numbers)?]);
+    }
+    js.array(&record)
 }
 
 /// `[rows, indices, places]`: item `indices[i]` failed as `rows[places[i]]` says. Many items mostly fail alike, and a row

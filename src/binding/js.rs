@@ -129,6 +129,16 @@ impl Js {
 
     /// An Int32Array with a copy of these numbers.
     pub(super) fn int32_array(self, numbers: &[i32]) -> Result<Value> {
+        self.typed_array_of(numbers, sys::TypedarrayType::int32_array)
+    }
+
+    /// A Float64Array with a copy of these numbers.
+    pub(super) fn float64_array(self, numbers: &[f64]) -> Result<Value> {
+        self.typed_array_of(numbers, sys::TypedarrayType::float64_array)
+    }
+
+    /// `kind` is that of `T`.
+    fn typed_array_of<T: Copy>(self, numbers: &[T], kind: sys::napi_typedarray_type) -> Result<Value> {
         let mut data: *mut c_void = ptr::null_mut();
         let buffer = self.make("array buffer", |env, value| {
             // SAFETY: as in `undefined`; `data` receives the new buffer's memory.
@@ -142,16 +152,7 @@ impl Js {
         }
         self.make("typed array", |env, value| {
             // SAFETY: the buffer holds `numbers.len()` elements of this type from offset 0.
-            unsafe {
-                sys::napi_create_typedarray(
-                    env,
-                    sys::TypedarrayType::int32_array,
-                    numbers.len(),
-                    buffer,
-                    0,
-                    value,
-                )
-            }
+            unsafe { sys::napi_create_typedarray(env, kind, numbers.len(), buffer, 0, value) }
         })
     }
 

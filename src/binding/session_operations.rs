@@ -7,7 +7,7 @@ use super::completion::Outcome;
 use super::js::{Js, Pieces};
 use super::session::JsSession;
 use super::ticket::LOOKUP;
-use crate::batch::{Decoded, Entries, Expiry, Form, Keys, Packed, split_array};
+use crate::batch::{Decoded, Entries, Expiry, Form, Keys, Packed, shape, split_array};
 use crate::client::Lookup;
 use crate::error::{Error, Kind};
 use crate::ops::{
@@ -70,6 +70,7 @@ impl JsSession {
         let Some(names) = packed(&env, &codes, units, count, &lengths)? else { return Ok(false) };
         let keys = Arc::new(Keys::new(self.prefix(&env, &prefix, prefix_units)?, names));
         let form = match flags & (lookup_flags::JSON | lookup_flags::BUFFER) {
+            lookup_flags::JSON if flags & lookup_flags::OBJECTS != 0 => Form::Objects,
             lookup_flags::JSON => Form::Json,
             lookup_flags::BUFFER => Form::Buffer,
             _ => Form::String,
@@ -247,6 +248,12 @@ impl JsSession {
         });
         Ok(())
     }
+}
+
+/// A JSON text of the shape with this number: each scalar is 0, each list has one element.
+#[napi]
+pub(super) fn describe_shape(number: u32) -> Option<String> {
+    shape::describe(number as usize)
 }
 
 fn keys_found(keys: Decoded) -> Outcome {

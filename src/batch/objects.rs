@@ -1,0 +1,171 @@
+//! Values of JSON in parts: what [`shape`](super::shape) finds in a slab, in the form in which it crosses.
+
+use super::decoded::{Decoded, text_of};
+use super::json::validate;
+use super::shape::{Scalars, Shape, hot, learn};
+use super::values::{Slab, cut};
+use super::{ItemFailure, slab_pool};
+use crate::error::{Error, Kind};
+use std::sync::Arc;
+
+/// How many entries are made from what, slab after slab.
+#[derive(Debug, Default)]
+pub struct Objects {
+    /// Pairs: a shape's number or one of [`kind`], and how many entries of that follow each other. Each slab begins anew.
+    pub runs: Vec<i32>,
+    /// The words of all scalars ([`Scalars`]), and the length of each text.
+    pub words: Vec<i32>,
+    /// Their numbers.
+    pub numbers: Vec<f64>,
+}
+
+/// What is no shape. The same numbers as in `lib/shapes.js`.
+mod kind {
+    /// Missing, or failed.
+    pub(super) const NOTHING: i32 = -1;
+    /// A JSON text of its own.
+    pub(super) const TEXT: i32 = -2;
+    /// An element of the slab, which is a JSON array.
+    pub(super) const ELEMENT: i32 = -3;
+}
+
+/// In smaller slabs the arrays cost more than they save.
+const FEWEST: usize = 64;
+
+impl Objects {
+    /// Bytes that cross.
+    pub(super) fn byte_len(&self) -> usize {
+        size_of_val(self.words.as_slice()) + size_of_val(self.numbers.as_slice())
+    }
+
+    /// Whether anything is in parts. Otherwise each slab is an array of its entries.
+    pub fn any(&self) -> bool {
+        self.runs.chunks(2).any(|run| run.first() != Some(&kind::ELEMENT))
+    }
+
+    pub(super) fn append(&mut self, other: &mut Self) {
+        self.runs.append(&mut other.runs);
+        self.words.append(&mut other.words);
+        self.numbers.append(&mut other.numbers);
+    }
+
+    /// Adds a slab that is an array.
+    pub(super) fn push_array(&mut self, entries: u32) {
+        self.runs.extend([kind::ELEMENT, entries as i32]);
+    }
+}
+
+/// One slab in parts.
+#[derive(Default)]
+struct Shaped {
+    runs: Vec<i32>,
+    scalars: Scalars,
+    lengths: Vec<i32>,
+    failures: Vec<(usize, Error)>,
+}
+
+impl Shaped {
+    fn push(&mut self, what: i32) {
+        match self.runs.as_mut_slice() {
+            [.., last, count] if *last == what => *count += 1,
+            _ => self.runs.extend([what, 1]),
+        }
+        self.lengths.push(if what == kind::NOTHING { -1 } else { 0 });
+    }
+}
+
+/// A value that had no known shape, and how many had none.
+struct Strangers<'a> {
+    first: &'a [u8],
+    count: usize,
+}
+
+impl Decoded {
+    /// Takes the slab's objects apart where most are of shapes that are seen often, else writes one JSON array.
+    pub(super) fn push_objects(&mut self, slab: &Slab, lengths: &[u32]) {
+        if lengths.len() < FEWEST || !is_utf8(&slab.bytes) {
+            return self.push_json(slab, lengths);
+        }
+        let (shaped, strangers) = take_apart(&slab.bytes, lengths, &hot());
+        if let Some(Strangers { first, count }) = strangers {
+            learn(first, count);
+        }
+        let Some(Shaped { mut runs, scalars, lengths: table, failures }) = shaped else {
+            return self.push_json(slab, lengths);
+        };
+        let offset = self.lengths.len();
+        let failures = failures.into_iter();
+        self.failures.extend(failures.map(|(at, error)| ItemFailure::new((offset + at) as u32, error)));
+        self.hits += table.iter().filter(|length| **length >= 0).count() as u32;
+        self.lengths.extend(table);
+        let Scalars { text, mut words, mut numbers } = scalars;
+        self.slabs.push((text_of(text), slab.entries));
+        self.objects.runs.append(&mut runs);
+        self.objects.words.append(&mut words);
+        self.objects.numbers.append(&mut numbers);
+    }
+}
+
+fn is_utf8(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
+}
+
+/// `None` where too many values are strangers: `JSON.parse` is faster with many at once.
+fn take_apart<'a>(
+    bytes: &'a [u8],
+    lengths: &'a [u32],
+    hot: &[Arc<Shape>],
+) -> (Option<Shaped>, Option<Strangers<'a>>) {
+    /// So many are no sign yet.
+    const SOME: usize = 16;
+    /// Shapes that may be tried in vain for each value and each shape; after that only so few. Many that differ in their
+    /// last key would else cost more than parsing.
+    const PATIENCE: usize = 4;
+    const FEW: usize = 4;
+    let mut shaped = Shaped {
+        scalars: Scalars { text: slab_pool::take(), ..Scalars::default() },
+        lengths: Vec::with_capacity(lengths.len()),
+        ..Shaped::default()
+    };
+    let mut strangers: Option<Strangers<'a>> = None;
+    // Those that were found last come first.
+    let mut order: Vec<usize> = (0..hot.len()).collect();
+    let mut patience = PATIENCE * (lengths.len() + hot.len());
+    for (at, value) in cut(bytes, lengths).enumerate() {
+        let Some(value) = value else {
+            shaped.push(kind::NOTHING);
+            continue;
+        };
+        let tried = if patience == 0 { FEW } else { hot.len() };
+        let mut has =
+            |number: usize| hot.get(number).is_some_and(|shape| shape.take(value, &mut shaped.scalars));
+        let found = order.iter().take(tried).position(|&number| has(number));
+        patience = patience.saturating_sub(found.unwrap_or(tried));
+        if let Some(place) = found
+            && let Some(recent) = order.get_mut(..=place)
+        {
+            recent.rotate_right(1);
+            shaped.push(order.first().map_or(kind::NOTHING, |number| *number as i32));
+            continue;
+        }
+        if !validate(value) {
+            shaped.failures.push((at, Error::new(Kind::InvalidJson, NOT_JSON)));
+            shaped.push(kind::NOTHING);
+            continue;
+        }
+        let strange = strangers.get_or_insert(Strangers { first: value, count: 0 });
+        strange.count += 1;
+        if hot.is_empty() || strange.count > SOME + at / 2 {
+            // The others are as strange, for all that is known.
+            strange.count = lengths.len();
+            slab_pool::give_back(std::mem::take(&mut shaped.scalars.text));
+            return (None, strangers);
+        }
+        shaped.scalars.push_text(value);
+        shaped.push(kind::TEXT);
+    }
+    (Some(shaped), strangers)
+}
+
+/// The message of an item that is no JSON.
+pub(super) const NOT_JSON: &str = "the stored value is not valid JSON";

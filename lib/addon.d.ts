@@ -91,6 +91,8 @@ export declare class Session {
   scan(id: number, pattern: string, count: number, kind: string, limit: number, progress: boolean, timeoutMs: number): void
   /** The next step of a scan: keys, each once among themselves. */
   scanStep(id: number, scan: Scan, timeoutMs: number): void
+  /** A JSON text of the shape with this number: each scalar is 0, each list has one element. */
+  static describeShape(number: number): string | null
   /** Sends any command; each argument as bytes. */
   command(id: number, arguments: Array<unknown>, timeoutMs: number): void
   /**
@@ -101,5 +103,3 @@ export declare class Session {
   /** What the values were before they were compressed; null for bytes that are damaged. */
   static decompress(values: Array<Uint8Array>): Promise<Array<Buffer | null>>
 }
-/** A JSON text of the shape with this number: each scalar is 0, each list has one element. */
-export declare function describeShape(number: number): string | null

@@ -3,7 +3,7 @@
 // Objects of shapes that the addon knows, made from their scalars. For each shape there is a function that writes the
 // objects as literals with their keys in them: four times as fast as JSON.parse, which reads every key of every object.
 
-const { describeShape } = require('./native.js')
+const { Session } = require('./native.js')
 const { copyInto } = require('./values.js')
 
 /** What is no shape, the same numbers as in src/batch/objects.rs. */
@@ -21,6 +21,11 @@ const word = { NULL: -1, TRUE: -2, FALSE: -3, INTEGER: -4, NUMBER: -5 }
  * @property {number} p in the text
  * @property {number} i in the words
  * @property {number} f in the numbers
+ */
+
+/**
+ * As the addon gives them. `runs` are pairs: the number of a shape or a kind, and how many values of that follow each other.
+ * @typedef {[runs: Int32Array, words: Int32Array, numbers: Float64Array]} Objects
  */
 
 /** @typedef {(scalars: Scalars, results: any[], at: number, end: number) => void} Maker */
@@ -45,7 +50,7 @@ const canMake = (() => {
  * @param {number} number
  */
 function makerOf(number) {
-  return (makers[number] ??= compile(JSON.parse(/** @type {string} */ (describeShape(number)))))
+  return (makers[number] ??= compile(JSON.parse(/** @type {string} */ (Session.describeShape(number)))))
 }
 
 const SCALAR = `(w=W[i++])>=0?t.substring(p,p+=w):w===${word.INTEGER}?W[i++]:w===${word.NUMBER}?F[f++]:w===${word.NULL}?null:w===${word.TRUE}`
@@ -81,11 +86,9 @@ function compile(shape) {
  * @param {number} place
  * @param {readonly string[]} slabs
  * @param {Int32Array} entries of each slab
- * @param {Int32Array} runs pairs: a kind or the number of a shape, and how many values
- * @param {Int32Array} words
- * @param {Float64Array} numbers
+ * @param {Objects} objects
  */
-function makeObjects(results, place, slabs, entries, runs, words, numbers) {
+function makeObjects(results, place, slabs, entries, [runs, words, numbers]) {
   /** @type {Scalars} */
   const scalars = { text: '', words, numbers, p: 0, i: 0, f: 0 }
   let run = 0

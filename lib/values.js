@@ -10,8 +10,8 @@ const BUDGET_MS = 4
 
 /**
  * Values as the addon gives them: `entries[i]` of `lengths` belong to `slabs[i]`; -1 is an item that is not there.
- * JSON has no lengths; it may have parts of objects, which `runs` put together (`shapes.js`), else each slab is an array.
- * @typedef {[id: number, kind: number, offset: number, slabs: (string | Buffer)[], entries: Int32Array, lengths: Int32Array, hits: number, failures: Row[], runs?: Int32Array, words?: Int32Array, numbers?: Float64Array]} Part
+ * JSON has no lengths; objects may be in parts (`shapes.js`), else each slab is an array.
+ * @typedef {[id: number, kind: number, offset: number, slabs: (string | Buffer)[], entries: Int32Array, lengths: Int32Array, hits: number, failures: Row[], objects?: import('./shapes.js').Objects]} Part
  * @typedef {import('./errors.js').Row} Row
  * @typedef {'string' | 'json' | 'buffer'} Form
  * @typedef {{ results: any[], hits: number, failures: Row[] }} Found
@@ -69,9 +69,9 @@ class Assembly {
   }
 
   /** @param {Part} part */
-  #place([, , offset, slabs, entries, lengths, hits, failures, runs, words, numbers]) {
-    if (runs === undefined) unpack(this.results, this.from + offset, slabs, entries, lengths, this.form)
-    else require('./shapes.js').makeObjects(this.results, this.from + offset, slabs, entries, runs, words, numbers)
+  #place([, , offset, slabs, entries, lengths, hits, failures, objects]) {
+    if (objects === undefined) unpack(this.results, this.from + offset, slabs, entries, lengths, this.form)
+    else require('./shapes.js').makeObjects(this.results, this.from + offset, /** @type {string[]} */ (slabs), entries, objects)
     this.hits += hits
     for (const row of failures) {
       row[0] = offset + /** @type {number} */ (row[0])

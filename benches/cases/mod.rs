@@ -256,6 +256,17 @@ fn decode() -> Vec<Case> {
             || slab((0..COUNT).map(object)),
             |values| values.decode(Form::Json),
         ),
+        consuming(
+            "slab: as JSON, objects of a known shape",
+            COUNT,
+            || {
+                let objects = || slab((0..COUNT).map(object));
+                // Known after some thousand.
+                drop(objects().decode(Form::Objects));
+                objects()
+            },
+            |values| values.decode(Form::Objects),
+        ),
     ]
 }
 

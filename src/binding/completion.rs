@@ -287,7 +287,7 @@ fn copied(slab: Vec<u8>, copy: impl FnOnce(&[u8]) -> Result<Value>) -> Result<Va
     value
 }
 
-/// `[id, kind, offset, slabs, entries, lengths, hits, failures]`, and where JSON is in parts `runs, words, numbers`.
+/// `[id, kind, offset, slabs, entries, lengths, hits, failures]`, and where JSON is in parts `[runs, words, numbers]`.
 fn values(js: Js, id: Value, kind: i32, offset: usize, decoded: Decoded) -> Result<Value> {
     let mut slabs = Vec::with_capacity(decoded.slabs.len());
     let mut entries = Vec::with_capacity(decoded.slabs.len());
@@ -315,7 +315,11 @@ fn values(js: Js, id: Value, kind: i32, offset: usize, decoded: Decoded) -> Resu
     ];
     if decoded.objects.any() {
         let Objects { runs, words, numbers } = &decoded.objects;
-        record.extend([js.int32_array(runs)?, js.int32_array(words)?, js.float64_array(numbers)?]);
+        record.push(js.array(&[
+            js.int32_array(runs)?,
+            js.int32_array(words)?,
+            js.float64_array(numbers)?,
+        ])?);
     }
     js.array(&record)
 }

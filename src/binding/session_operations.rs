@@ -233,6 +233,12 @@ impl JsSession {
         });
     }
 
+    /// A JSON text of the shape with this number: each scalar is 0, each list has one element.
+    #[napi]
+    pub fn describe_shape(number: u32) -> Option<String> {
+        shape::describe(number as usize)
+    }
+
     /// Sends any command; each argument as bytes.
     #[napi(catch_unwind)]
     pub fn command(&self, env: Env, id: u32, arguments: Vec<Unknown<'_>>, timeout_ms: f64) -> Result<()> {
@@ -248,12 +254,6 @@ impl JsSession {
         });
         Ok(())
     }
-}
-
-/// A JSON text of the shape with this number: each scalar is 0, each list has one element.
-#[napi]
-pub(super) fn describe_shape(number: u32) -> Option<String> {
-    shape::describe(number as usize)
 }
 
 fn keys_found(keys: Decoded) -> Outcome {

@@ -184,6 +184,12 @@ fn only_shapes_that_come_often_and_in_numbers_are_taken_apart() {
     let all = decoded(&vec![Some(sample.clone()); 300]);
     assert!(all.objects.any());
     assert_eq!(all.objects.runs.len(), 2);
+    // What keeps one of the strings keeps its text, which is small.
+    let long = format!("{{\"only\":\"{}\",\"here\":[true]}}", "x".repeat(300));
+    let all = decoded(&vec![Some(long); 1000]);
+    assert!(all.objects.any());
+    assert!(all.byte_len() > 300_000 && all.slabs.len() >= 18);
+    assert!(all.slabs.iter().all(|(text, _)| matches!(text, Text::Latin1(bytes) if bytes.len() < 17_000)));
     assert!(!decoded(&vec![Some(sample.clone()); 10]).objects.any(), "few values are one array still");
     let strangers: Vec<_> = (0..300).map(|number| Some(format!("{{\"stranger{number}\":1}}"))).collect();
     assert!(!decoded(&strangers).objects.any(), "and so are many of which each is another");

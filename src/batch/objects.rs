@@ -1,17 +1,17 @@
 //! Values of JSON in parts: what [`shape`](super::shape) finds in a slab, in the form in which it crosses.
 
-use super::decoded::{Decoded, text_of};
+use super::ItemFailure;
+use super::decoded::{Decoded, Text, text_of};
 use super::json::validate;
 use super::shape::{Scalars, Shape, hot, learn};
 use super::values::{Slab, cut};
-use super::{ItemFailure, slab_pool};
 use crate::error::{Error, Kind};
 use std::sync::Arc;
 
 /// How many entries are made from what, slab after slab.
 #[derive(Debug, Default)]
 pub struct Objects {
-    /// Pairs: a shape's number or one of [`kind`], and how many entries of that follow each other. Each slab begins anew.
+    /// Pairs: a shape's number or one of [`kind`], and how many entries of that follow each other. Each text begins anew.
     pub runs: Vec<i32>,
     /// The words of all scalars ([`Scalars`]), and the length of each text.
     pub words: Vec<i32>,
@@ -55,10 +55,20 @@ impl Objects {
     }
 }
 
+/// A text is closed at this size. A string of an object that is kept for long keeps the whole text: of a few objects out of
+/// many that is to be little.
+const TEXT_BYTES: usize = 16 * 1024;
+
 /// One slab in parts.
 #[derive(Default)]
 struct Shaped {
+    /// Texts that are closed, with the entries of each.
+    texts: Vec<(Text, u32)>,
+    /// Entries of the text that is open, and where its runs begin.
+    entries: u32,
+    first_run: usize,
     runs: Vec<i32>,
+    /// Their text is the open one.
     scalars: Scalars,
     lengths: Vec<i32>,
     failures: Vec<(usize, Error)>,
@@ -66,11 +76,23 @@ struct Shaped {
 
 impl Shaped {
     fn push(&mut self, what: i32) {
-        match self.runs.as_mut_slice() {
-            [.., last, count] if *last == what => *count += 1,
-            _ => self.runs.extend([what, 1]),
+        match self.runs.get_mut(self.first_run..) {
+            Some([.., last, count]) if *last == what => *count += 1,
+            Some(_) | None => self.runs.extend([what, 1]),
         }
+        self.entries += 1;
         self.lengths.push(if what == kind::NOTHING { -1 } else { 0 });
+        if self.scalars.text.len() >= TEXT_BYTES {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        if self.entries > 0 {
+            let text = std::mem::take(&mut self.scalars.text);
+            self.texts.push((text_of(text), std::mem::take(&mut self.entries)));
+            self.first_run = self.runs.len();
+        }
     }
 }
 
@@ -90,7 +112,7 @@ impl Decoded {
         if let Some(Strangers { first, count }) = strangers {
             learn(first, count);
         }
-        let Some(Shaped { mut runs, scalars, lengths: table, failures }) = shaped else {
+        let Some(Shaped { mut texts, mut runs, scalars, lengths: table, failures, .. }) = shaped else {
             return self.push_json(slab, lengths);
         };
         let offset = self.lengths.len();
@@ -98,8 +120,8 @@ impl Decoded {
         self.failures.extend(failures.map(|(at, error)| ItemFailure::new((offset + at) as u32, error)));
         self.hits += table.iter().filter(|length| **length >= 0).count() as u32;
         self.lengths.extend(table);
-        let Scalars { text, mut words, mut numbers } = scalars;
-        self.slabs.push((text_of(text), slab.entries));
+        let Scalars { mut words, mut numbers, .. } = scalars;
+        self.slabs.append(&mut texts);
         self.objects.runs.append(&mut runs);
         self.objects.words.append(&mut words);
         self.objects.numbers.append(&mut numbers);
@@ -122,11 +144,7 @@ fn take_apart<'a>(
     /// last key would else cost more than parsing.
     const PATIENCE: usize = 4;
     const FEW: usize = 4;
-    let mut shaped = Shaped {
-        scalars: Scalars { text: slab_pool::take(), ..Scalars::default() },
-        lengths: Vec::with_capacity(lengths.len()),
-        ..Shaped::default()
-    };
+    let mut shaped = Shaped { lengths: Vec::with_capacity(lengths.len()), ..Shaped::default() };
     let mut strangers: Option<Strangers<'a>> = None;
     // Those that were found last come first.
     let mut order: Vec<usize> = (0..hot.len()).collect();
@@ -158,12 +176,12 @@ fn take_apart<'a>(
         if hot.is_empty() || strange.count > SOME + at / 2 {
             // The others are as strange, for all that is known.
             strange.count = lengths.len();
-            slab_pool::give_back(std::mem::take(&mut shaped.scalars.text));
             return (None, strangers);
         }
         shaped.scalars.push_text(value);
         shaped.push(kind::TEXT);
     }
+    shaped.close();
     (Some(shaped), strangers)
 }
 

@@ -315,7 +315,7 @@ export interface LookupItem<T> {
  * `report`, unless it is frozen or has a property of that name already. It gives up after 1000 keys that failed in a row, so
  * that `errors` stays bounded.
  *
- * A key that is not valid UTF-8 cannot be named by a string: it is an item error INVALID_DATA. On one server in this version. The
+ * A key that is not valid UTF-8 cannot be named by a string: it is an item error INVALID_DATA. The
  * embedded store (`memory:`) has neither idle times nor sizes to filter by: either option is INVALID_ARGUMENT there.
  */
 export function deleteByPattern(pattern: string, options?: PatternDeleteOptions): Promise<PatternDeleteReport>

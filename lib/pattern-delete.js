@@ -97,7 +97,8 @@ class Pass {
     for (let ahead = this.#scan(); ; ) {
       const { keys: named, isLast } = await ahead
       this.client.assertSearchable()
-      const keys = named.filter((key) => !before.has(key))
+      // Many keys that are not UTF-8 have one name.
+      const keys = named.filter((key) => key.includes(REPLACED) || !before.has(key))
       before = new Set(named)
       // The server looks for the next keys while it deletes these.
       if (!isLast) ahead = this.#scan()

@@ -2,12 +2,6 @@
 
 // Slabs of values, cut into items.
 
-// Taken from the module: fake timers of a test replace the global one.
-const { setImmediate: nextTurn } = require('node:timers')
-
-/** Milliseconds of unpacking after which the event loop gets its turn. */
-const BUDGET_MS = 4
-
 /**
  * Values as the addon gives them: `entries[i]` of `lengths` belong to `slabs[i]`; -1 is an item that is not there.
  * JSON has no lengths; objects may be in parts (`shapes.js`), else each slab is an array.
@@ -18,15 +12,11 @@ const BUDGET_MS = 4
  * @typedef {{ results: any[], from: number }} Place in a list that has room for the items
  */
 
-/** Waits for the parts of one answer and unpacks them as they come. */
+/** Unpacks the parts of one answer as they come. */
 class Assembly {
   hits = 0
   /** @type {Row[]} */
   failures = []
-  /** @type {Part[]} */
-  #parts = []
-  #complete = false
-  #waiting = false
 
   /**
    * @param {Form} form
@@ -48,24 +38,8 @@ class Assembly {
    * @param {boolean} last
    */
   add(part, last) {
-    this.#parts.push(part)
-    this.#complete ||= last
-    if (!this.#waiting) this.#work()
-  }
-
-  #work() {
-    this.#waiting = false
-    // Most calls have one part; the first look at the clock of a process loads Node's module for it, which takes a while.
-    const end = this.#parts.length > 1 ? performance.now() + BUDGET_MS : Infinity
-    for (let part = this.#parts.shift(); part !== undefined; part = this.#parts.shift()) {
-      this.#place(part)
-      if (this.#parts.length > 0 && performance.now() > end) {
-        this.#waiting = true
-        nextTurn(() => this.#work())
-        return
-      }
-    }
-    if (this.#complete) this.resolve(this)
+    this.#place(part)
+    if (last) this.resolve(this)
   }
 
   /** @param {Part} part */

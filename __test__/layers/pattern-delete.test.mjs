@@ -35,6 +35,16 @@ test('a key that SCAN names again in the page that was asked for before its dele
   t.is(there.size, 0)
 })
 
+test('keys that are not UTF-8 have one name and are each told', async (t) => {
+  const server = await startServer(t)
+  const client = clientOf(t, { url: server.url, keyPrefix: '' })
+  for (let byte = 0x80; byte <= 0xff; byte++) await server.cli('SET', Buffer.from([0x61, byte]), '1')
+  const report = await client.deleteByPattern('a*', { count: 10, report: true })
+  t.true(report.failed >= 128 && report.failed === report.scanned, JSON.stringify([report.scanned, report.failed]))
+  t.is(report.deleted, 0)
+  t.is(await server.cli('DBSIZE'), 128)
+})
+
 test('the key prefix is no pattern: keys of others stay', async (t) => {
   const server = await startServer(t)
   const client = clientOf(t, { url: server.url, keyPrefix: 'app*[a]:' })

@@ -113,6 +113,12 @@ test.serial('results belong to the caller: nothing is shared between them', asyn
   t.deepEqual((await client.bulkLookup('', ['c0'], { as: 'json' })).results, [JSON.parse(texts[0])])
 })
 
+both('long objects, and lists of one and of many', async (t, client) => {
+  const texts = codes(2500).map((code, index) => JSON.stringify({ code, body: 'x'.repeat(3000), one: [index], many: codes(index % 50), none: [] }))
+  allSame(t, (await readAs(client, texts)).results, texts)
+  t.true((await parsedShare(texts, () => client.bulkLookup('', codes(2500), { as: 'json' }))) < 0.1)
+})
+
 both('keys twice, white space, other orders, and shapes in turn', async (t, client) => {
   const forms = [
     (n) => `{"a":${n},"b":${n}}`,
@@ -157,7 +163,11 @@ both('keys of every kind', async (t, client) => {
   const { results } = await readAs(client, texts)
   allSame(t, results, texts)
   t.is(Object.getPrototypeOf(results[0]), Object.prototype)
+  const polluting = codes(3000).map((_, index) => `{"at":${index},"__proto__":{"polluted":1}}`)
+  const found = await readAs(client, polluting)
+  allSame(t, found.results, polluting)
   t.is({}.polluted, undefined)
+  t.true(Object.hasOwn(found.results[0], '__proto__'))
 })
 
 test('bytes that are not UTF-8 are decoded as in a string', async (t) => {

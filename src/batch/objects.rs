@@ -4,12 +4,13 @@ use super::ItemFailure;
 use super::decoded::{Decoded, Text, text_of};
 use super::json::validate;
 use super::shape::{Scalars, Shape, hot, learn};
-use super::values::{Slab, cut};
+use super::values::{SLAB_BYTES, Slab, cut};
 use crate::error::{Error, Kind};
 use std::sync::Arc;
 
 /// How many entries are made from what, slab after slab.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Objects {
     /// Pairs: a shape's number or one of [`kind`], and how many entries of that follow each other. Each text begins anew.
     pub runs: Vec<i32>,
@@ -29,7 +30,7 @@ mod kind {
     pub(super) const ELEMENT: i32 = -3;
 }
 
-/// In smaller slabs the arrays cost more than they save.
+/// Of fewer values at once the arrays cost more than they save.
 const FEWEST: usize = 64;
 
 impl Objects {
@@ -96,21 +97,17 @@ impl Shaped {
     }
 }
 
-/// A value that had no known shape, and how many had none.
-struct Strangers<'a> {
-    first: &'a [u8],
-    count: usize,
-}
-
 impl Decoded {
     /// Takes the slab's objects apart where most are of shapes that are seen often, else writes one JSON array.
-    pub(super) fn push_objects(&mut self, slab: &Slab, lengths: &[u32]) {
-        if lengths.len() < FEWEST || !is_utf8(&slab.bytes) {
+    /// `values` are there in all.
+    pub(super) fn push_objects(&mut self, slab: &Slab, lengths: &[u32], values: usize) {
+        // A larger slab has one long value: an object of many scalars is not worth it, and may be longer than a string may be.
+        if values < FEWEST || slab.bytes.len() > SLAB_BYTES || !is_utf8(&slab.bytes) {
             return self.push_json(slab, lengths);
         }
-        let (shaped, strangers) = take_apart(&slab.bytes, lengths, &hot());
-        if let Some(Strangers { first, count }) = strangers {
-            learn(first, count);
+        let (shaped, stranger) = take_apart(&slab.bytes, lengths, &hot());
+        if let Some(stranger) = stranger {
+            learn(stranger, cut(&slab.bytes, lengths).flatten());
         }
         let Some(Shaped { mut texts, mut runs, scalars, lengths: table, failures, .. }) = shaped else {
             return self.push_json(slab, lengths);
@@ -132,12 +129,12 @@ fn is_utf8(bytes: &[u8]) -> bool {
     bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
 }
 
-/// `None` where too many values are strangers: `JSON.parse` is faster with many at once.
+/// No parts where too many values are strangers: `JSON.parse` is faster with many at once. Also the first stranger.
 fn take_apart<'a>(
     bytes: &'a [u8],
     lengths: &'a [u32],
     hot: &[Arc<Shape>],
-) -> (Option<Shaped>, Option<Strangers<'a>>) {
+) -> (Option<Shaped>, Option<&'a [u8]>) {
     /// So many are no sign yet.
     const SOME: usize = 16;
     /// Shapes that may be tried in vain for each value and each shape; after that only so few. Many that differ in their
@@ -145,7 +142,8 @@ fn take_apart<'a>(
     const PATIENCE: usize = 4;
     const FEW: usize = 4;
     let mut shaped = Shaped { lengths: Vec::with_capacity(lengths.len()), ..Shaped::default() };
-    let mut strangers: Option<Strangers<'a>> = None;
+    let mut stranger = None;
+    let mut strangers = 0;
     // Those that were found last come first.
     let mut order: Vec<usize> = (0..hot.len()).collect();
     let mut patience = PATIENCE * (lengths.len() + hot.len());
@@ -171,18 +169,17 @@ fn take_apart<'a>(
             shaped.push(kind::NOTHING);
             continue;
         }
-        let strange = strangers.get_or_insert(Strangers { first: value, count: 0 });
-        strange.count += 1;
-        if hot.is_empty() || strange.count > SOME + at / 2 {
+        stranger.get_or_insert(value);
+        strangers += 1;
+        if hot.is_empty() || strangers > SOME + at / 2 {
             // The others are as strange, for all that is known.
-            strange.count = lengths.len();
-            return (None, strangers);
+            return (None, stranger);
         }
         shaped.scalars.push_text(value);
         shaped.push(kind::TEXT);
     }
     shaped.close();
-    (Some(shaped), strangers)
+    (Some(shaped), stranger)
 }
 
 /// The message of an item that is no JSON.

@@ -226,7 +226,7 @@ impl Values {
             match form {
                 Form::String => decoded.push_text(slab, lengths),
                 Form::Json => decoded.push_json(&slab, lengths),
-                Form::Objects => decoded.push_objects(&slab, lengths),
+                Form::Objects => decoded.push_objects(&slab, lengths, self.lengths.len()),
                 Form::Buffer => decoded.push_bytes(slab, lengths),
             }
         }

@@ -1,6 +1,6 @@
 //! The shapes that values have had, for the whole process.
 
-use super::Shape;
+use super::{Scalars, Shape};
 use once_cell::sync::Lazy;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,7 @@ const SEEN_OFTEN: usize = 2000;
 /// Shapes that have functions. They stay for ever, and so must be few.
 const MOST_HOT: usize = 64;
 
-/// Shapes that are counted. The least seen one makes room for a new one.
+/// Shapes that are counted. The least seen ones make room for a new one.
 const MOST_COUNTED: usize = 32;
 
 static KNOWN: Lazy<Mutex<Known>> = Lazy::new(|| Mutex::new(Known { hot: Arc::new([]), counted: Vec::new() }));
@@ -19,6 +19,18 @@ static KNOWN: Lazy<Mutex<Known>> = Lazy::new(|| Mutex::new(Known { hot: Arc::new
 struct Known {
     hot: Arc<[Arc<Shape>]>,
     counted: Vec<(Shape, usize)>,
+}
+
+impl Known {
+    /// Takes from all counts what the least one has, and drops those that have nothing left: what comes often stays, and what
+    /// came once upon a time goes.
+    fn forget_rare(&mut self) {
+        let least = self.counted.iter().map(|(_, seen)| *seen).min().unwrap_or(0);
+        self.counted.retain_mut(|(_, seen)| {
+            *seen -= least;
+            *seen > 0
+        });
+    }
 }
 
 fn known() -> MutexGuard<'static, Known> {
@@ -36,20 +48,19 @@ pub fn describe(number: usize) -> Option<String> {
     known().hot.get(number).map(|shape| shape.description().to_owned())
 }
 
-/// Counts `count` values like `sample`.
-pub fn learn(sample: &[u8], count: usize) {
+/// Counts those of `values` that have the shape of `sample`.
+pub fn learn<'a>(sample: &[u8], values: impl Iterator<Item = &'a [u8]>) {
     if hot().len() >= MOST_HOT {
         return;
     }
     let Some(shape) = Shape::of(sample) else { return };
+    let mut scalars = Scalars::default();
+    let count = values.filter(|value| shape.take(value, &mut scalars)).count();
     let mut known = known();
     let place = known.counted.iter().position(|(counted, _)| *counted == shape);
     let place = place.unwrap_or_else(|| {
         if known.counted.len() >= MOST_COUNTED {
-            let least = known.counted.iter().enumerate().min_by_key(|(_, (_, seen))| *seen);
-            if let Some((least, _)) = least {
-                known.counted.swap_remove(least);
-            }
+            known.forget_rare();
         }
         known.counted.push((shape, 0));
         known.counted.len() - 1

@@ -17,6 +17,7 @@ pub use steps::Shape;
 /// `words` has for each: the length of a string in UTF-16 units (its characters are the next ones of `text`), or one of the
 /// numbers in [`word`]; for each list the number of its elements, before them.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Scalars {
     /// The characters of all strings, as UTF-8.
     pub text: Vec<u8>,

@@ -20,8 +20,9 @@ pub struct Shape {
     description: String,
 }
 
-/// Keys and scalars. Larger ones would be large functions in JavaScript.
+/// Keys and scalars, and bytes of keys. Larger ones would be large functions in JavaScript.
 const MOST_PARTS: usize = 300;
+const LONGEST: usize = 8 * 1024;
 const DEEPEST: usize = 12;
 
 impl Shape {
@@ -36,7 +37,8 @@ impl Shape {
         let mut steps = Vec::new();
         let mut description = String::new();
         finder.value(DEEPEST, &mut steps, &mut description)?;
-        (finder.at == sample.len()).then_some(Self { steps, description })
+        let is_whole = finder.at == sample.len() && description.len() <= LONGEST;
+        is_whole.then_some(Self { steps, description })
     }
 
     /// A JSON text of this shape, for JavaScript: each scalar is 0, each list has one element.
@@ -184,7 +186,7 @@ impl<'a> Finder<'a> {
         } else {
             element.clear();
             self.value(depth, &mut element, description)?;
-            // Of the shape they are one.
+            // All elements are one element of the shape.
             let parts = self.parts;
             while self.peek()? == b',' {
                 self.parts = parts;

@@ -1,7 +1,7 @@
 // FAULTS 29 and 34: very many keys, and a value longer than a JavaScript string may be. One after another: they need room.
 import test from 'ava'
 import { startServer } from '../support/server.js'
-import { openClient, runProgram, timed, unique } from '../support/work.js'
+import { codes, openClient, runProgram, timed, unique } from '../support/work.js'
 
 /** V8's longest string in UTF-16 units. */
 const LONGEST_STRING = 536_870_888
@@ -72,10 +72,15 @@ test.serial('FAULTS 34: a value longer than a string may be is TOO_LARGE for tha
   await client.pipelineSet([{ key: 'before', data: '"b"' }, { key: 'after', data: '"a"' }])
   await server.cli('SETRANGE', 'huge', LONGEST_STRING, 'x')
   t.is(await server.cli('STRLEN', 'huge'), LONGEST_STRING + 1)
-  for (const as of ['string', 'json']) {
-    const lookup = await client.bulkLookup('', ['before', 'huge', 'none', 'after'], { as })
-    t.deepEqual(lookup.results, as === 'json' ? ['b', null, null, 'a'] : ['"b"', null, null, '"a"'], as)
-    t.like(lookup, { cacheHits: 2, cacheMisses: 1 }, as)
+  // So that objects of one shape are taken apart, which a value of that length is not.
+  const rows = codes(3000)
+  await client.pipelineSet(rows.map((key, at) => ({ key, data: { at } })))
+  for (let round = 0; round < 2; round++) await client.bulkLookup('', rows, { as: 'json' })
+  for (const [as, misses] of [['string', 1], ['json', 1], ['string', 100], ['json', 100]]) {
+    const lookup = await client.bulkLookup('', ['before', 'huge', ...new Array(misses).fill('none'), 'after'], { as })
+    const nulls = new Array(misses + 1).fill(null)
+    t.deepEqual(lookup.results, as === 'json' ? ['b', ...nulls, 'a'] : ['"b"', ...nulls, '"a"'], as)
+    t.like(lookup, { cacheHits: 2, cacheMisses: misses }, as)
     t.deepEqual(lookup.errors.map(({ index, key, code, retryable, applied }) => ({ index, key, code, retryable, applied })), [{ index: 1, key: 'huge', code: 'TOO_LARGE', retryable: false, applied: false }], as)
   }
   const plain = await timed(client.bulkLookup('', ['huge', 'after']))

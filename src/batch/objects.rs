@@ -109,7 +109,7 @@ impl Decoded {
         if let Some(stranger) = stranger {
             learn(stranger, cut(&slab.bytes, lengths).flatten());
         }
-        let Some(Shaped { mut texts, mut runs, scalars, lengths: table, failures, .. }) = shaped else {
+        let Some(Shaped { mut texts, runs, scalars, lengths: table, failures, .. }) = shaped else {
             return self.push_json(slab, lengths);
         };
         let offset = self.lengths.len();
@@ -117,11 +117,9 @@ impl Decoded {
         self.failures.extend(failures.map(|(at, error)| ItemFailure::new((offset + at) as u32, error)));
         self.hits += table.iter().filter(|length| **length >= 0).count() as u32;
         self.lengths.extend(table);
-        let Scalars { mut words, mut numbers, .. } = scalars;
+        let Scalars { words, numbers, .. } = scalars;
         self.slabs.append(&mut texts);
-        self.objects.runs.append(&mut runs);
-        self.objects.words.append(&mut words);
-        self.objects.numbers.append(&mut numbers);
+        self.objects.append(&mut Objects { runs, words, numbers });
     }
 }
 
